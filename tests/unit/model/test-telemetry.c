@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* telemetry - mesh, namespace, workload: the narrowest that says something counts; what layer 4 has
  * no use for is named. */
+#include "base/str.h"
 #include "tests/unit/model/fixture.h"
 #include "userspace/lib/xds/node.pb-c.h"
 
@@ -120,6 +121,74 @@ static void a_filter_is_the_narrowest_ones(void **state)
 	assert_string_equal(said_of(f, "demo/p"), "client: log server: log");
 }
 
+#define ENVOY  "providers: [{name: envoy}]"
+#define OTEL   "providers: [{name: otel}]"
+#define FILTER "filter: {expression: response.code >= 400}"
+
+/* What a root namespace's and a namespace's accessLogging make of the log. */
+static const struct {
+	const char *mesh, *ns, *want;
+} loggings[] = {
+	{"[]", "[{" OTEL ", disabled: true}]", ""},
+	{"[]", "[{" ENVOY ", disabled: true}]", "no-log"},
+	{"[]", "[{" OTEL "}]", "log"},
+	{"[{" OTEL "}]", "[{" OTEL ", disabled: true}]", "no-log"},
+	{"[{" OTEL "}]", "[{disabled: true}]", "no-log"},
+	{"[{" OTEL "}]", "[{" ENVOY ", disabled: true}]", "log"},
+	{"[{" OTEL ", disabled: true}]", "[{disabled: true}]", "no-log"},
+	{"[{disabled: true}]", "[{" OTEL ", disabled: true}]", "no-log"},
+	{"[]", "[{" ENVOY "}, {" OTEL ", disabled: true}]", "log"},
+	{"[]", "[{" ENVOY "}, {" OTEL "}, {" OTEL ", disabled: true}]", "log"},
+	{"[]", "[{" OTEL "}, {" ENVOY "}, {" OTEL ", disabled: true}, {" ENVOY ", disabled: true}]",
+	 "no-log"},
+	/* who is named stands in place of the wider scope's */
+	{"[{" ENVOY "}]", "[{" OTEL "}, {" OTEL ", disabled: true}]", "no-log"},
+	/* a line that one of them is to have is there */
+	{"[]", "[{" ENVOY ", " FILTER "}]", "log if response.code >= 400"},
+	{"[]", "[{" ENVOY ", " FILTER "}, {" OTEL "}]", "log"},
+	{"[]", "[{" ENVOY ", " FILTER "}, {" OTEL "}, {" OTEL ", disabled: true}]",
+	 "log if response.code >= 400"},
+};
+
+static void put_logging(struct fixture *f, const char *ns, const char *list)
+{
+	char *yaml = str_format(TELEMETRY("%s", "t", "{accessLogging: %s}"), ns, list);
+
+	(void)put(f, yaml);
+	free(yaml);
+}
+
+static void a_provider_ends_its_own_log_only(void **state)
+{
+	struct fixture *f = *state;
+	char want[128];
+
+	(void)put(f, PODS);
+	for (size_t i = 0; i < ARRAY_SIZE(loggings); i++) {
+		put_logging(f, "istio-system", loggings[i].mesh);
+		put_logging(f, "demo", loggings[i].ns);
+		(void)snprintf(want, sizeof(want), "client: %s server: %s", loggings[i].want,
+			       loggings[i].want);
+		if (!streq(said_of(f, "demo/p"), *loggings[i].want ? want : ""))
+			fail_msg("case %zu: wanted \"%s\", got \"%s\"", i, want, said);
+	}
+}
+
+static void another_providers_metrics_are_not_ours(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, PODS TELEMETRY("istio-system", "mesh",
+				    "{metrics: [{" OTEL ", overrides: [{match: {mode: CLIENT}, "
+				    "disabled: true, tagOverrides: {a: {operation: REMOVE}}}]}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: -a");
+	assert_non_null(strstr(f->text, "which this does not turn off"));
+	(void)put(f, TELEMETRY("istio-system", "mesh",
+			       "{metrics: [{providers: [{name: otel}, {name: prometheus}], "
+			       "overrides: [{match: {mode: CLIENT}, disabled: true}]}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: off=31");
+}
+
 static void tags_may_be_of_single_metrics_and_expressions(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +261,8 @@ int main(void)
 		T(the_narrowest_scope_counts_and_a_change_reaches_its_pods),
 		T(metrics_are_hidden_and_tags_changed),
 		T(a_filter_is_the_narrowest_ones),
+		T(a_provider_ends_its_own_log_only),
+		T(another_providers_metrics_are_not_ours),
 		T(tags_may_be_of_single_metrics_and_expressions),
 		T(the_oldest_of_a_scope_counts),
 		T(what_is_honoured_in_part_says_so),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/signal_attributes.h"
@@ -25,10 +26,14 @@ enum mode {
 	MODE_SERVER = 2,
 };
 
+/* Istio's own provider of text on stdout: the log that is there when nobody says anything. */
+#define OUR_LOG "envoy"
+
 /* One side of a workload's connections. */
 struct side {
 	Culvert__Node__Telemetry__Switch access_log;
-	const char *log_filter; /* borrowed from the object */
+	json_t *logs;          /* the providers that have one -> filter, or null; NULL: OUR_LOG */
+	const json_t *loggers; /* whom those who name no provider mean, borrowed; NULL: OUR_LOG */
 	uint32_t metrics_off;
 	json_t *tags; /* name -> a tag per metric, see tag_of() */
 };
@@ -120,13 +125,25 @@ static int tag_set(struct side *s, const char *name, const json_t *override, uin
 	return r < 0 ? -ENOMEM : 0;
 }
 
-static int override_apply(struct side *s, const json_t *override, uint32_t bits)
+/* Metrics of layer 4 are Prometheus', whoever else is to have some. */
+static bool is_prometheus(const json_t *metrics_one)
+{
+	const json_t *all = json_object_get(metrics_one, "providers"), *provider;
+	size_t i;
+
+	json_array_foreach (all, i, provider)
+		if (streq(json_text(provider, "name", ""), "prometheus"))
+			return true;
+	return json_array_size(all) == 0;
+}
+
+static int override_apply(struct side *s, const json_t *override, uint32_t bits, bool is_ours)
 {
 	const json_t *off = json_object_get(override, "disabled");
 	const char *name;
 	json_t *one;
 
-	if (json_is_true(off))
+	if (json_is_true(off) && is_ours)
 		s->metrics_off |= bits;
 	else if (json_is_false(off))
 		s->metrics_off &= ~bits;
@@ -139,20 +156,21 @@ static int override_apply(struct side *s, const json_t *override, uint32_t bits)
 	return 0;
 }
 
-static int overrides_apply(struct sides *to, const json_t *list)
+static int overrides_apply(struct sides *to, const json_t *metrics_one)
 {
+	bool is_ours = is_prometheus(metrics_one);
 	const json_t *one;
 	size_t i;
 	int r = 0;
 
-	json_array_foreach ((json_t *)list, i, one) {
+	json_array_foreach (json_object_get(metrics_one, "overrides"), i, one) {
 		const json_t *match = json_object_get(one, "match");
 		uint32_t bits = metrics_of(match);
 
 		if (bits && mode_of(match) & MODE_CLIENT)
-			r = override_apply(&to->client, one, bits);
+			r = override_apply(&to->client, one, bits, is_ours);
 		if (r == 0 && bits && mode_of(match) & MODE_SERVER)
-			r = override_apply(&to->server, one, bits);
+			r = override_apply(&to->server, one, bits, is_ours);
 		if (r < 0)
 			return r;
 	}
@@ -177,38 +195,89 @@ static const char *filter_of(const json_t *logging, struct cel_problem *problem)
 	return text;
 }
 
-static void logging_apply(struct sides *to, const json_t *one)
+/* For one provider. Turned off, it is only its own log that ends. */
+static int log_set(struct side *s, const char *provider, const json_t *one)
 {
 	struct cel_problem problem;
-	const char *filter = filter_of(one, &problem);
-	unsigned int mode = mode_of(json_object_get(one, "match"));
-	Culvert__Node__Telemetry__Switch is_on = json_is_true(json_object_get(one, "disabled"))
-							 ? CULVERT__NODE__TELEMETRY__SWITCH__OFF
-							 : CULVERT__NODE__TELEMETRY__SWITCH__ON;
+	const char *filter;
 
-	for (size_t i = 0; i < 2; i++) {
-		struct side *s = i ? &to->server : &to->client;
-
-		if (!(mode & (i ? MODE_SERVER : MODE_CLIENT)))
-			continue;
-		s->access_log = is_on;
-		s->log_filter = filter;
+	if (json_is_true(json_object_get(one, "disabled"))) {
+		if (json_object_del(s->logs, provider) == 0 && json_object_size(s->logs) == 0)
+			s->access_log = CULVERT__NODE__TELEMETRY__SWITCH__OFF;
+		return 0;
 	}
+	filter = filter_of(one, &problem);
+	s->access_log = CULVERT__NODE__TELEMETRY__SWITCH__ON;
+	return json_object_set_new(s->logs, provider, filter ? json_string(filter) : json_null());
 }
 
-static int telemetry_apply(struct sides *to, const struct telemetry *t)
+static int log_set_all(struct side *s, const json_t *one)
 {
+	const json_t *named = json_object_get(one, "providers"), *provider;
+	size_t i;
+	int r = 0;
+
+	if (json_array_size(named) == 0)
+		named = s->loggers;
+	if (!named)
+		return log_set(s, OUR_LOG, one);
+	json_array_foreach (named, i, provider)
+		r |= log_set(s, json_text(provider, "name", ""), one);
+	return r;
+}
+
+/* Does it give a log to somebody by name? Who has one so has it in place of those of wider scopes,
+ * and is meant where no name is. */
+static bool is_by_name(const json_t *one)
+{
+	return json_array_size(json_object_get(one, "providers")) > 0 &&
+	       !json_is_true(json_object_get(one, "disabled"));
+}
+
+static bool is_for(const json_t *one, enum mode mode)
+{
+	return mode_of(json_object_get(one, "match")) & mode;
+}
+
+/* Of one resource, as Istio merges them, but that a provider which has no log and is turned off
+ * takes nobody else's away. */
+static int logging_apply(struct side *s, enum mode mode, const json_t *list)
+{
+	bool is_anew = false;
 	const json_t *one;
 	size_t i;
 	int r = 0;
 
+	if (!s->logs)
+		s->logs = json_pack("{s:n}", OUR_LOG);
+	json_array_foreach (list, i, one)
+		is_anew |= is_by_name(one) && is_for(one, mode);
+	if (is_anew)
+		(void)json_object_clear(s->logs);
+	json_array_foreach (list, i, one) {
+		if (is_by_name(one))
+			s->loggers = json_object_get(one, "providers");
+		if (is_for(one, mode))
+			r |= log_set_all(s, one);
+	}
+	return !s->logs || r < 0 ? -ENOMEM : 0;
+}
+
+static int telemetry_apply(struct sides *to, const struct telemetry *t)
+{
+	const json_t *one, *logging;
+	size_t i;
+	int r;
+
 	if (!t)
 		return 0;
-	json_array_foreach (object_value(t->e.object, "spec.accessLogging"), i, one)
-		logging_apply(to, one);
+	logging = object_value(t->e.object, "spec.accessLogging");
+	r = logging_apply(&to->client, MODE_CLIENT, logging);
+	if (r == 0)
+		r = logging_apply(&to->server, MODE_SERVER, logging);
 	json_array_foreach (object_value(t->e.object, "spec.metrics"), i, one)
 		if (r == 0)
-			r = overrides_apply(to, json_object_get(one, "overrides"));
+			r = overrides_apply(to, one);
 	return r;
 }
 
@@ -306,11 +375,26 @@ static int tags_pack(const json_t *tags, Culvert__Node__Telemetry *msg, struct s
 	return a->error;
 }
 
+/* ztunnels have one log. Return: what holds for all providers that have it; NULL: each line. */
+static const char *log_filter_of(const struct side *s)
+{
+	const char *provider, *filter = NULL;
+	const json_t *one;
+
+	json_object_foreach (s->logs, provider, one) {
+		if (!json_is_string(one) || (filter && !streq(filter, json_string_value(one))))
+			return NULL;
+		filter = json_string_value(one);
+	}
+	return filter;
+}
+
 static int side_pack(const struct side *s, Culvert__Node__Telemetry **ret, struct scratch *a)
 {
+	const char *filter = log_filter_of(s);
 	Culvert__Node__Telemetry *msg;
 
-	if (!s->access_log && !s->log_filter && !s->metrics_off && json_object_size(s->tags) == 0)
+	if (!s->access_log && !s->metrics_off && json_object_size(s->tags) == 0)
 		return 0;
 	msg = scratch_alloc(a, sizeof(*msg));
 	if (!msg)
@@ -318,10 +402,16 @@ static int side_pack(const struct side *s, Culvert__Node__Telemetry **ret, struc
 	culvert__node__telemetry__init(msg);
 	msg->access_log = s->access_log;
 	msg->metrics_off = s->metrics_off;
-	if (s->log_filter)
-		msg->log_filter = scratch_format(a, "%s", s->log_filter);
+	if (filter)
+		msg->log_filter = scratch_format(a, "%s", filter);
 	*ret = msg;
 	return tags_pack(s->tags, msg, a);
+}
+
+static void side_clear(struct side *s)
+{
+	json_decref(s->logs);
+	json_decref(s->tags);
 }
 
 int pod_telemetry(const struct model *m, const struct pod *p, Culvert__Node__Workload *msg,
@@ -347,8 +437,8 @@ int pod_telemetry(const struct model *m, const struct pod *p, Culvert__Node__Wor
 		r = side_pack(&sides.client, &msg->client, a);
 	if (r == 0)
 		r = side_pack(&sides.server, &msg->server, a);
-	json_decref(sides.client.tags);
-	json_decref(sides.server.tags);
+	side_clear(&sides.client);
+	side_clear(&sides.server);
 	return r;
 }
 
@@ -443,9 +533,13 @@ static void logging_report(struct model *m, const json_t *list)
 			report(m, field, true,
 			       "filter is not honoured, every connection has its line: %s",
 			       problem.text);
-		if (json_array_size(json_object_get(one, "providers")))
+		if (is_by_name(one))
 			report(m, field, true,
-			       "providers are not told apart: ztunnels have one access log");
+			       "ztunnels have one access log: it is there while any provider's is");
+		else if (json_array_size(json_object_get(one, "providers")))
+			report(m, field, true,
+			       "ztunnels have one access log: it ends when no provider has one, of "
+			       "which " OUR_LOG " does unless others are named");
 	}
 }
 
@@ -473,7 +567,8 @@ static void telemetry_report(struct model *m, const struct telemetry *t)
 		(void)snprintf(field, sizeof(field), "spec.metrics[%zu]", i);
 		if (json_array_size(json_object_get(one, "providers")))
 			report(m, field, true,
-			       "providers are not told apart: ztunnels have Prometheus' metrics");
+			       "providers are not told apart: ztunnels have Prometheus' metrics%s",
+			       is_prometheus(one) ? "" : ", which this does not turn off");
 		if (json_object_get(one, "reportingInterval"))
 			report(m, field, true,
 			       "reportingInterval is not honoured: bytes are counted as they move");

@@ -84,6 +84,12 @@ static const char *const good[] = {
 	SERVICE "spec: {ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: "
 		"{clientIP: {timeoutSeconds: 86400}}}\n",
 	ENTRY "  hosts: [api.example.com]\n",
+	ENTRY "  hosts: [API.Example.com, api.example.com., '*x.example.com', '*-X.example.com']\n",
+	ENTRY "  hosts: [a.b]\n  resolution: DNS\n  endpoints: [{address: C.d.}]\n",
+	ENTRY
+	"  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 'unix:///run/x.sock'}, "
+	"{address: 'unix://@x'}, {address: 10.0.0.1}]\n",
+	WORKLOAD "{address: 'unix:///run/x.sock'}\n",
 	ENTRY "  hosts: ['*.example.com', a.b]\n  addresses: [10.0.0.1, 'fd00::/8']\n"
 	      "  ports: [{number: 80, name: http, protocol: http}]\n  location: MESH_INTERNAL\n"
 	      "  resolution: STATIC\n  endpoints: [{address: 10.0.0.1, ports: {http: 8080}, "
@@ -174,7 +180,13 @@ static const struct mistake bad[] = {
 	{ENTRY "  resolution: STATIC\n", "spec.hosts", "required"},
 	{ENTRY "  hosts: []\n", "spec.hosts", "at least one"},
 	{ENTRY "  hosts: ['*']\n", "spec.hosts[0]", "expected a DNS name"},
-	{ENTRY "  hosts: [A.b]\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: [a.b, '*a']\n", "spec.hosts[1]", "expected a DNS name"},
+	{ENTRY "  hosts: ['*..b']\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: ['a.*.b']\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: ['*a_b.c']\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: [a_b.c]\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: [a.b..]\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: ['.']\n", "spec.hosts[0]", "expected a DNS name"},
 	{ENTRY "  hosts: [a.b]\n  host: x\n", "spec.host", "unknown field"},
 	{ENTRY "  hosts: [a.b]\n  addresses: [10.0.0.0/33]\n", "spec.addresses[0]",
 	 "expected an IP address or CIDR"},
@@ -194,6 +206,12 @@ static const struct mistake bad[] = {
 	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{weight: 1}]\n",
 	 "spec.endpoints[0].address", "required"},
 	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 'unix:/x'}]\n",
+	 "spec.endpoints[0].address", "UNIX socket"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 'unix://x'}]\n",
+	 "spec.endpoints[0].address", "UNIX socket"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 'unix://@'}]\n",
+	 "spec.endpoints[0].address", "UNIX socket"},
+	{ENTRY "  hosts: [a.b]\n  resolution: DNS\n  endpoints: [{address: 'unix:///x'}]\n",
 	 "spec.endpoints[0].address", "UNIX socket"},
 	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 10.0.0.1, ports: {x: "
 	       "1}}]\n",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* entry - where ServiceEntries and WorkloadEntries are filed, and what a change of them touches. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,22 +88,24 @@ void service_entries_mark_addr(struct model *m, const char *key)
 	}
 }
 
+static void host_unlink(struct model *m, const struct service_entry *s, struct entry_host *h)
+{
+	index_del(&m->entries_by_host, &h->link);
+	index_del(&m->entries_by_host, &h->in_mesh);
+	if (h->has_vip)
+		vip_put(&m->vips, h->name, service_entry_since(s));
+	service_entry_mark_host(m, s->e.object->namespace_, h->name);
+	free(h->name);
+}
+
 void service_entry_unlink(struct model *m, struct service_entry *s)
 {
 	outputs_unset(m, &s->outputs);
 	selected_mark(m, s);
 	index_del(&m->entries_by_label, &s->in_selector);
 	index_del(&m->entries_by_namespace, &s->in_namespace);
-	for (size_t i = 0; i < s->hosts_count; i++) {
-		const char *host = json_string_value(
-			json_array_get(object_value(s->e.object, "spec.hosts"), i));
-
-		index_del(&m->entries_by_host, &s->hosts[i].link);
-		index_del(&m->entries_by_host, &s->hosts[i].in_mesh);
-		if (s->hosts[i].has_vip)
-			vip_put(&m->vips, host, service_entry_since(s));
-		service_entry_mark_host(m, s->e.object->namespace_, host);
-	}
+	for (size_t i = 0; i < s->hosts_count; i++)
+		host_unlink(m, s, &s->hosts[i]);
 	for (size_t i = 0; i < s->targets_count; i++)
 		index_del(&m->entries_by_addr, &s->targets[i]);
 	free(s->hosts);
@@ -118,23 +121,70 @@ static bool wants_vip(const struct service_entry *s, const char *host)
 	const struct object *o = s->e.object;
 	const char *label = object_label(o, "networking.istio.io/enable-autoallocate-ip");
 
-	return service_entry_is_balanced(s) && (host[0] != '*' || s->is_named_instead) &&
+	return service_entry_is_balanced(s) &&
+	       (host[0] != '*' || (s->is_named_instead && host[1] == '.')) &&
 	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
 	       !(label && streq(label, "false"));
 }
 
-static int host_file(struct model *m, struct service_entry *s, const char *host,
-		     struct entry_host *h)
+static int host_file(struct model *m, struct service_entry *s, struct entry_host *h)
 {
 	char key[MODEL_KEY_MAX];
 	int r;
 
-	(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, host);
+	(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, h->name);
 	r = index_add(&m->entries_by_host, key, s, &h->link);
 	if (r < 0 || !export_is_public(object_value(s->e.object, "spec.exportTo")))
 		return r;
-	(void)snprintf(key, sizeof(key), "/%s", host);
+	(void)snprintf(key, sizeof(key), "/%s", h->name);
 	return index_add(&m->entries_by_host, key, s, &h->in_mesh);
+}
+
+/* The name as DNS compares it: "API.example.com." is "api.example.com". */
+static char *host_name(const char *text)
+{
+	char *name = strdup(text);
+	size_t n = name ? strlen(name) : 0;
+
+	for (char *p = name; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	if (n > 0 && name[n - 1] == '.')
+		name[n - 1] = '\0';
+	return name;
+}
+
+static bool has_host(const struct model *m, const struct service_entry *s, const char *name)
+{
+	const struct index_link *l;
+	char key[MODEL_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, name);
+	index_for_each(l, index_find(&m->entries_by_host, key)) if (l->owner == s) return true;
+	return false;
+}
+
+static int host_link(struct model *m, struct service_entry *s, const char *text, size_t at)
+{
+	struct entry_host *h = &s->hosts[s->hosts_count];
+	char *name = host_name(text);
+	int r;
+
+	if (!name)
+		return -ENOMEM;
+	if (has_host(m, s, name)) {
+		free(name);
+		return 0;
+	}
+	h->name = name;
+	h->at = at;
+	s->hosts_count++;
+	service_entry_mark_host(m, s->e.object->namespace_, name);
+	r = host_file(m, s, h);
+	if (r < 0 || !wants_vip(s, name))
+		return r;
+	r = vip_get(&m->vips, name, service_entry_since(s));
+	h->has_vip = r == 0;
+	return r == -ENOMEM ? r : 0;
 }
 
 static int hosts_link(struct model *m, struct service_entry *s)
@@ -146,22 +196,10 @@ static int hosts_link(struct model *m, struct service_entry *s)
 	s->hosts = calloc(json_array_size(hosts) + 1, sizeof(*s->hosts));
 	if (!s->hosts)
 		return -ENOMEM;
-	json_array_foreach (hosts, i, one) {
-		const char *host = json_string_value(one);
-
-		service_entry_mark_host(m, s->e.object->namespace_, host);
-		s->hosts_count++;
-		r = host_file(m, s, host, &s->hosts[i]);
-		if (r < 0)
-			return r;
-		if (!wants_vip(s, host))
-			continue;
-		r = vip_get(&m->vips, host, service_entry_since(s));
-		s->hosts[i].has_vip = r == 0;
-		if (r == -ENOMEM)
-			return r;
-	}
-	return 0;
+	json_array_foreach (hosts, i, one)
+		if (r == 0)
+			r = host_link(m, s, json_string_value(one), i);
+	return r;
 }
 
 static int targets_link(struct model *m, struct service_entry *s)
@@ -363,6 +401,14 @@ bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *add
 	return name;
 }
 
+bool entry_is_socket(struct model *m, const char *field, const char *address)
+{
+	if (!str_has_prefix(address, "unix://"))
+		return false;
+	report(m, field, true, "left out: a UNIX socket is reached from its own pod alone");
+	return true;
+}
+
 int service_entry_output(struct model *m, struct service_entry *s, const char *name,
 			 const ProtobufCMessage *msg)
 {
@@ -457,7 +503,7 @@ int workload_entry_flush(struct model *m, struct workload_entry *w)
 		       w->e.key);
 	output_unset(m, XDS_ADDRESS, uid);
 	place_report(m, w->spec, "spec");
-	if (!address)
+	if (!address || entry_is_socket(m, "spec.address", address))
 		return 0;
 	if (cv_addr_parse(address, &a) < 0)
 		return pack_workload_entry(m, w, NULL);

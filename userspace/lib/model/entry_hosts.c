@@ -122,9 +122,6 @@ void service_entry_mark_host(struct model *m, const char *ns, const char *host)
 
 void service_entry_mark_hosts(struct model *m, struct service_entry *s)
 {
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (object_value(s->e.object, "spec.hosts"), i, one)
-		service_entry_mark_host(m, s->e.object->namespace_, json_string_value(one));
+	for (size_t i = 0; i < s->hosts_count; i++)
+		service_entry_mark_host(m, s->e.object->namespace_, s->hosts[i].name);
 }

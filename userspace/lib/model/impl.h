@@ -90,9 +90,11 @@ struct slice {
 	struct list outputs; /* names of the workloads that it gave, struct slice_output */
 };
 
-/** struct entry_host - one of spec.hosts. */
+/** struct entry_host - one of spec.hosts, the first of those that are one name. */
 struct entry_host {
 	struct index_link link, in_mesh; /* in_mesh: of an entry that every namespace sees */
+	char *name;                      /* owned; in lower case, no dot at its end */
+	size_t at;                       /* in spec.hosts */
 	bool has_vip;
 };
 

@@ -62,6 +62,8 @@ const struct service_entry *service_entry_first(struct model *m, const char *hos
 /** entry_is_pods() - is it a pod's address? That is reached as itself or not at all: else an
  * enrolled one would be reached in plaintext. The reason is reported for @field. */
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr);
+/** entry_is_socket() - is it no address but a UNIX socket? Reported at @field, as above. */
+bool entry_is_socket(struct model *m, const char *field, const char *address);
 /** service_entry_output() - output_set(), and remember that it came from @s. Return: as that. */
 int service_entry_output(struct model *m, struct service_entry *s, const char *name,
 			 const ProtobufCMessage *msg);

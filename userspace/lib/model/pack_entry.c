@@ -189,8 +189,7 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 
 	msg.name = (char *)(uintptr_t)o->name;
 	msg.namespace_ = (char *)(uintptr_t)o->namespace_;
-	msg.hostname = (char *)(uintptr_t)json_string_value(
-		json_array_get(object_value(o, "spec.hosts"), i));
+	msg.hostname = s->hosts[i].name;
 	r = set_extension(m, s, &msg, &a);
 	if (r == 0)
 		r = service_entry_pack_visibility(m, s, &msg, &a);
@@ -286,15 +285,13 @@ static int serve_hosts(const struct serving *x, const struct service_entry *s, c
 {
 	const struct object *o = s->e.object;
 	struct port_list ports = {0};
-	const json_t *one;
-	size_t i;
 	int r;
 
 	if (service_entry_is_hidden(x->m, s))
 		return 0;
 	r = pack_entry_ports(s, entry, x->a, &ports);
-	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
-		const char *host = json_string_value(one), *key;
+	for (size_t i = 0; i < s->hosts_count; i++) {
+		const char *host = s->hosts[i].name, *key;
 
 		if (r < 0 || (only && !streq(host, only)) || service_entry_rival(x->m, s, host))
 			continue;
@@ -350,12 +347,10 @@ static int emit_endpoint(struct model *m, struct service_entry *s, const json_t 
  * for the names below it, whichever was asked for. */
 static int emit_hosts(struct model *m, struct service_entry *s)
 {
-	const json_t *one;
-	size_t i;
 	int r = 0;
 
-	json_array_foreach (object_value(s->e.object, "spec.hosts"), i, one) {
-		const char *host = json_string_value(one);
+	for (size_t i = 0; i < s->hosts_count; i++) {
+		const char *host = s->hosts[i].name;
 		const struct place at = {.host = host, .serves = host};
 
 		if (r == 0 && (host[0] != '*' || s->hosts[i].has_vip) &&
@@ -382,7 +377,8 @@ static int emit_endpoints(struct model *m, struct service_entry *s)
 		if (cv_addr_parse(at.host, &addr) < 0)
 			at.addr = NULL;
 		if (at.addr ? entry_is_pods(m, field, &addr)
-			    : !service_entry_is_named(s) || !*at.host)
+			    : entry_is_socket(m, field, at.host) || !service_entry_is_named(s) ||
+				      !*at.host)
 			continue;
 		r = emit_endpoint(m, s, one, &at);
 		if (r < 0)
@@ -406,18 +402,21 @@ static void report_first(struct model *m, const struct service_entry *s, const c
 
 int pack_service_entry(struct model *m, struct service_entry *s)
 {
-	const struct object *o = s->e.object;
-
 	if (service_entry_is_hidden(m, s))
 		return 0;
 	for (size_t i = 0; i < s->hosts_count; i++) {
-		const char *host =
-			json_string_value(json_array_get(object_value(o, "spec.hosts"), i));
+		const char *host = s->hosts[i].name;
 		const struct entity *rival = service_entry_rival(m, s, host);
 		char field[64];
 		int r;
 
-		(void)snprintf(field, sizeof(field), "spec.hosts[%zu]", i);
+		(void)snprintf(field, sizeof(field), "spec.hosts[%zu]", s->hosts[i].at);
+		if (host[0] == '*' && host[1] != '.')
+			report(m, field, true,
+			       "no name is looked up by a wildcard that no dot follows: what leads "
+			       "to "
+			       "%.100s are the entry's addresses",
+			       host);
 		if (rival) {
 			report(m, field, true, "%.100s is %s %.200s's already", host,
 			       rival->object->kind, rival->key);

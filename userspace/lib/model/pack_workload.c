@@ -138,14 +138,12 @@ static void gather_entry(struct gather *g, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
 	struct port_list ports;
-	const json_t *one;
-	size_t i;
 
 	if (g->r < 0 || service_entry_is_hidden(g->m, s))
 		return;
 	g->r = pack_entry_pod_ports(s, g->pod->facts, g->a, &ports);
-	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
-		const char *host = json_string_value(one), *key;
+	for (size_t i = 0; i < s->hosts_count; i++) {
+		const char *host = s->hosts[i].name, *key;
 
 		if (g->r < 0 || service_entry_rival(g->m, s, host))
 			continue;

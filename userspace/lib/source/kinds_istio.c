@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kinds_istio - ServiceEntry, WorkloadEntry and WorkloadGroup (networking.istio.io), checked as
  * Istio's webhook does. */
+#include <ctype.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -18,18 +19,35 @@ static const struct schema word = {
 };
 static const struct schema words = {.type = SCHEMA_LIST, .item = &word};
 
-/* A DNS name, its first label perhaps "*"; not "*" alone. */
+/* In either case, and a dot may end it. */
+static bool is_dns_name(const char *s)
+{
+	size_t n = strlen(s);
+	char name[HOST_MAX + 2];
+
+	if (n == 0 || n >= sizeof(name))
+		return false;
+	memcpy(name, s, n + 1);
+	if (name[n - 1] == '.')
+		name[n - 1] = '\0';
+	return word_is_in_lower(name, word_is_subdomain);
+}
+
+/* A DNS name, its first label perhaps "*", or an asterisk and the end of one; not "*" alone. */
 static bool is_host(const char *s)
 {
-	if (strncmp(s, "*.", 2) == 0)
-		s += 2;
-	return strlen(s) <= HOST_MAX && word_is_subdomain(s);
+	if (*s != '*')
+		return is_dns_name(s);
+	while (*++s && *s != '.')
+		if (!isalnum((unsigned char)*s) && *s != '-')
+			return false;
+	return *s == '.' && is_dns_name(s + 1);
 }
 
 static const struct schema host = {
 	.type = SCHEMA_STRING,
 	.is_valid = is_host,
-	.expected = "a DNS name in lower case, \"*.\" before it at most",
+	.expected = "a DNS name, \"*.\" before it at most",
 };
 static const struct schema hosts = {.type = SCHEMA_LIST, .item = &host, .is_nonempty = true};
 static const struct schema block = {
@@ -149,6 +167,12 @@ static const struct schema_field workload_group_fields[] = {
 static const struct schema workload_group = {.type = SCHEMA_OBJECT,
 					     .fields = workload_group_fields};
 
+/* A path, or a name of Linux' that begins with "@". */
+static bool is_socket(const char *s)
+{
+	return str_has_prefix(s, "unix:///") || (str_has_prefix(s, "unix://@") && s[8]);
+}
+
 /* An endpoint's address: an IP, or a name where names are resolved. */
 static void check_entry_address(const json_t *e, bool may_be_name, struct schema_report *r)
 {
@@ -158,19 +182,21 @@ static void check_entry_address(const json_t *e, bool may_be_name, struct schema
 	if (!*address)
 		schema_problem(r, "required: expected an address");
 	else if (str_has_prefix(address, "unix:"))
-		schema_problem(r, "a UNIX socket cannot be reached from another pod");
+		schema_problem(r, "expected an address; a UNIX socket is unix:///PATH, with "
+				  "resolution STATIC");
 	else if (!word_is_ip(address) && !may_be_name)
 		schema_problem(r, "expected an IP address with resolution STATIC, got \"%.60s\"",
 			       address);
-	else if (!word_is_ip(address) && !word_is_subdomain(address))
+	else if (!word_is_ip(address) && !is_dns_name(address))
 		schema_problem(r, "expected an IP address or a DNS name, got \"%.60s\"", address);
 	schema_leave(r, mark);
 }
 
-/* Of another network its gateway knows the address. */
+/* Of another network its gateway knows the address; a socket is left out, and no mistake. */
 static void check_entry_place(const json_t *e, bool may_be_name, struct schema_report *r)
 {
-	if (json_object_get(e, "address") || !*json_text(e, "network", ""))
+	if (!is_socket(json_text(e, "address", "")) &&
+	    (json_object_get(e, "address") || !*json_text(e, "network", "")))
 		check_entry_address(e, may_be_name, r);
 }
 

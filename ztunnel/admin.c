@@ -21,6 +21,7 @@
 #include "ztunnel/config_dump.h"
 #include "ztunnel/explain.h"
 #include "ztunnel/history.h"
+#include "ztunnel/metrics_text.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 #include "ztunnel/xds_sync.h"
@@ -29,7 +30,6 @@
 #define COLLECT_MAX_US    (2 * 1000 * 1000)
 #define STEP_US           1000 /* of a config_dump, between two looks at all else */
 #define AGENT_METRICS_MAX 65536
-#define METRICS_TYPE      "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define SERVERS           4
 #define SOURCES_MAX       8
 #define WORKERS_MAX       256
@@ -300,8 +300,10 @@ static void handle_ready(struct admin *a, struct http_response *resp)
 			   resp->status == 500 ? "\n" : "ready\n");
 }
 
-static void handle_metrics(struct admin *a, struct http_response *resp)
+static void handle_metrics(struct admin *a, const struct http_request *req,
+			   struct http_response *resp)
 {
+	const char *type = NULL;
 	struct buf *b = &resp->body;
 	int r = telemetry_write(a->workers, a->workers_count, now_monotonic_us(), b);
 
@@ -312,9 +314,10 @@ static void handle_metrics(struct admin *a, struct http_response *resp)
 	if (r == 0 && buf_len(&a->agent_metrics))
 		r = buf_append(b, buf_head(&a->agent_metrics), buf_len(&a->agent_metrics));
 	if (r == 0)
-		r = buf_append_str(b, "# EOF\n");
-	resp->content_type = METRICS_TYPE;
-	if (r < 0)
+		type = metrics_finish(b, metrics_is_openmetrics(req->accept));
+	if (type)
+		resp->content_type = type;
+	else
 		resp->status = 500;
 }
 
@@ -420,7 +423,7 @@ static void on_metrics_request(const struct http_request *req, struct http_respo
 		strcmp(req->path, "/metrics") == 0 || strcmp(req->path, "/stats/prometheus") == 0;
 
 	if (is_path && is_get(req))
-		handle_metrics(arg, resp);
+		handle_metrics(arg, req, resp);
 	else
 		http_response_text(resp, 404, "not found\n");
 }

@@ -24,6 +24,8 @@ static void on_request(const struct http_request *req, struct http_response *res
 	if (strlen(req->method) + strlen(req->path) > 65536)
 		abort();
 	(void)!http_query_get(req->query, "level", value, sizeof(value));
+	if (http_accept_quality(req->accept, "text/plain") > 1000)
+		abort();
 	(void)!buf_append_str(&resp->body, "ok");
 }
 

@@ -60,8 +60,9 @@ s.sendto(b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3foo\\7example\\0\\0\\1\\0\\1",
 
 
 def scrape(mixed, node):
-    """The exposition of one node."""
-    return mixed.topology.nodes[node].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
+    """The exposition of one node, in the form that theirs always has."""
+    return mixed.topology.nodes[node].run("curl", "-sf", "-H", "Accept: application/openmetrics-text",
+                                          "http://127.0.0.1:15020/metrics")
 
 
 def families(text):

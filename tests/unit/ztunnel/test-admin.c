@@ -32,6 +32,7 @@ struct fixture {
 	struct admin_dump *late;
 	bool is_late, is_held;
 	unsigned int quits;
+	const char *accept; /* what it says; NULL: anything */
 	char text[65536];
 };
 
@@ -121,8 +122,8 @@ static const char *ask_on(struct fixture *f, int fd, const char *method, const c
 	char request[256];
 	size_t len = 0;
 
-	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\n\r\n", method,
-		       target);
+	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nAccept: %s\r\n\r\n",
+		       method, target, f->accept ? f->accept : "*/*");
 	assert_true(send(fd, request, strlen(request), 0) > 0);
 	for (int i = 0; i < 400; i++) {
 		ssize_t n;
@@ -218,8 +219,10 @@ static void metrics_join_workers_sources_and_the_agent(void **state)
 	assert_int_equal(admin_add_telemetry(f->admin, t), 0);
 	assert_int_equal(admin_add_metrics(f->admin, xds_sync_metrics, f->sync), 0);
 	admin_set_agent_metrics(f->admin, AGENT_TEXT, strlen(AGENT_TEXT));
+	f->accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2,*/*;q=0.1";
 	(void)ask(f, "GET", "/metrics");
 	assert_non_null(strstr(f->text, "application/openmetrics-text"));
+	assert_non_null(strstr(f->text, "# TYPE istio_xds_message counter\n"));
 	assert_non_null(
 		strstr(f->text, "istio_tcp_connections_opened_total{reporter=\"destination\""));
 	assert_non_null(strstr(f->text, "istio_build{component=\"ztunnel\""));
@@ -228,6 +231,12 @@ static void metrics_join_workers_sources_and_the_agent(void **state)
 	assert_non_null(strstr(f->text, "# EOF\n"));
 	assert_null(strstr(f->text, "process_resident_memory_bytes 0\n"));
 	assert_non_null(strstr(ask(f, "GET", "/stats/prometheus"), "# EOF\n"));
+	f->accept = "*/*";
+	(void)ask(f, "GET", "/metrics");
+	assert_non_null(strcasestr(f->text, "content-type: text/plain; version=0.0.4"));
+	assert_non_null(strstr(f->text, "# TYPE istio_xds_message_total counter\n"));
+	assert_non_null(strstr(f->text, AGENT_TEXT));
+	assert_null(strstr(f->text, "# EOF"));
 	telemetry_conn_denied(t, &info, "ns/p", "explicitly denied");
 	(void)ask(f, "GET", "/connections/ended");
 	assert_non_null(strstr(f->text, "policy rejection: explicitly denied by: ns/p\""));

@@ -35,11 +35,12 @@ static int parse_request_line(char *line, struct http_request *ret)
 	ret->method = line;
 	ret->path = target;
 	ret->query = query ? query : "";
+	ret->accept = "";
 	return 0;
 }
 
-/* parse_field() - only what concerns the length matters here. Return: 0 or the status to refuse
- * with. */
+/* parse_field() - what concerns the length, and the form of the answer. Return: 0 or the status to
+ * refuse with. */
 static unsigned int parse_field(char *line, struct http_head *h)
 {
 	char *value = cut(line, ':');
@@ -50,6 +51,8 @@ static unsigned int parse_field(char *line, struct http_head *h)
 	value += strspn(value, " \t");
 	if (strcasecmp(line, "transfer-encoding") == 0)
 		return 501;
+	if (strcasecmp(line, "accept") == 0)
+		h->req.accept = value;
 	if (strcasecmp(line, "content-length") != 0)
 		return 0;
 	if (str_parse_u64(value, 0, UINT64_MAX, &n) < 0)

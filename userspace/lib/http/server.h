@@ -19,6 +19,7 @@ struct http_request {
 	const char *method; /* "GET", "POST", ...; HEAD is answered as GET without the body */
 	const char *path;   /* "/config_dump"; not decoded */
 	const char *query;  /* after "?", not decoded; "" when there is none */
+	const char *accept; /* the field of that name; "" when there is none */
 	const char *body;   /* where bodies are wanted; "" else */
 	size_t body_len;
 };
@@ -81,3 +82,7 @@ void http_response_finish(struct http_response *resp);
 /** http_query_get() - value of a name in "a=1&b=2", percent-decoded. Return: 0; -ENOENT absent;
  * -EINVAL malformed or over @size. */
 _must_check_ int http_query_get(const char *query, const char *name, char *ret, size_t size);
+/** http_accept_quality() - how much an Accept field's value wants a media type by name (RFC 9110,
+ * section 12.5.1): of several the most. Return: thousandths, 0 to 1000; 0: not named, or not
+ * wanted. */
+unsigned int http_accept_quality(const char *accept, const char *type);

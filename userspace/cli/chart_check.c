@@ -50,13 +50,10 @@ static const char *type_name(const json_t *v)
 /* has_type() - "type" is a word or a list of words; absent: anything. */
 static bool has_type(const json_t *schema, const char *name)
 {
-	const json_t *type = json_object_get(schema, "type"), *one;
-	size_t i;
+	const json_t *type = json_object_get(schema, "type");
 
-	json_array_foreach (type, i, one)
-		if (streq(json_string_value(one), name))
-			return true;
-	return !type || (json_is_string(type) && streq(json_string_value(type), name));
+	return !type || json_has_text(type, name) ||
+	       (json_is_string(type) && streq(json_string_value(type), name));
 }
 
 static const char *nearest(const json_t *known, const char *key)
@@ -109,17 +106,6 @@ static int matches(const char *pattern, const char *text)
 	return r == 0;
 }
 
-static bool has_word(const json_t *list, const char *word)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (list, i, one)
-		if (json_is_string(one) && streq(json_string_value(one), word))
-			return true;
-	return false;
-}
-
 /* is_foreign() - a key that is not one of @schema's, where others are taken. */
 static bool is_foreign(const json_t *schema, const char *key)
 {
@@ -139,7 +125,8 @@ static bool is_unknown(const json_t *schema, const char *key)
 	json_array_foreach (any, i, one) {
 		const char *not = json_text(json_object_get(one, "not"), "pattern", NULL);
 
-		if (has_word(json_object_get(one, "enum"), key) || (not &&matches(not, key) == 0))
+		if (json_has_text(json_object_get(one, "enum"), key) ||
+		    (not &&matches(not, key) == 0))
 			return false;
 	}
 	return any || json_is_false(json_object_get(schema, "additionalProperties"));

@@ -92,13 +92,10 @@ static int ask_source(const struct admin_node *nodes, size_t count, const char *
 /* note() - what could not be asked, once. */
 static void note(json_t *answer, const char *what)
 {
-	json_t *list = json_object_get(answer, "notAsked"), *v;
-	size_t i;
+	json_t *list = json_object_get(answer, "notAsked");
 
-	json_array_foreach (list, i, v)
-		if (streq(json_string_value(v), what))
-			return;
-	(void)json_array_append_new(list, json_string(what));
+	if (!json_has_text(list, what))
+		(void)json_array_append_new(list, json_string(what));
 }
 
 /* leave_to_application() - what comes in plaintext to a port, or from an address, that the pod's

@@ -56,16 +56,10 @@ static const char *kernel_path(const json_t *answer)
 /* Is this endpoint one that the kernel leads to without a tunnel? */
 static bool is_direct(const json_t *answer, const json_t *route)
 {
-	const json_t *list = json_object_get(json_object_get(answer, "kernel"), "direct"), *v;
-	size_t i;
+	const json_t *list = json_object_get(json_object_get(answer, "kernel"), "direct");
 
-	if (!list)
-		return streq(kernel_path(answer), "direct");
-	json_array_foreach (list, i, v)
-		if (json_is_string(v) &&
-		    streq(json_string_value(v), json_text(route, "target", "")))
-			return true;
-	return false;
+	return list ? json_has_text(list, json_text(route, "target", ""))
+		    : streq(kernel_path(answer), "direct");
 }
 
 /* Of a service's endpoints some, and of the others none. */

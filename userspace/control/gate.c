@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "net/shares.h"
 #include "source/kube_json.h"
@@ -243,24 +244,14 @@ static int account_read(const char *user, struct caller *c)
 	return *name && str_copy(c->account, sizeof(c->account), name) == 0 ? 0 : -EACCES;
 }
 
-static bool has_audience(const json_t *status)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (json_object_get(status, "audiences"), i, one)
-		if (json_is_string(one) && streq(json_string_value(one), GATE_AUDIENCE))
-			return true;
-	return false;
-}
-
 static int status_read(const json_t *status, struct caller *ret)
 {
 	const json_t *user = json_object_get(status, "user"), *extra;
 	struct caller c = {0};
 	int r;
 
-	if (!json_is_true(json_object_get(status, "authenticated")) || !has_audience(status))
+	if (!json_is_true(json_object_get(status, "authenticated")) ||
+	    !json_has_text(json_object_get(status, "audiences"), GATE_AUDIENCE))
 		return -EACCES;
 	r = account_read(json_string_value(json_object_get(user, "username")), &c);
 	if (r < 0)

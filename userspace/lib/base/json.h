@@ -12,6 +12,9 @@ const char *json_text(const json_t *o, const char *key, const char *fallback);
 /** json_port() - Return: the port number at @key; 0: there is none from 1 to 65535. */
 uint16_t json_port(const json_t *o, const char *key);
 
+/** json_has_text() - is @text one of @list's strings? Not where it is no list. */
+bool json_has_text(const json_t *list, const char *text);
+
 /** json_is_blank() - may it stand between values? */
 static inline bool json_is_blank(char c)
 {

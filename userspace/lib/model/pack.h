@@ -89,8 +89,6 @@ struct Istio__Workload__Service;
  * everybody. Return: 0; -ENOMEM. */
 int pack_visibility(const json_t *export_to, struct Istio__Workload__Service *msg,
 		    struct scratch *a);
-/** export_has() - is @word one of an exportTo's? Borrowed; NULL: none. */
-bool export_has(const json_t *export_to, const char *word);
 /** export_is_public() - does everybody see it? */
 bool export_is_public(const json_t *export_to);
 /** export_is_nowhere() - does nobody see it? */

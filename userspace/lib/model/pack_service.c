@@ -236,25 +236,14 @@ static int set_extension(const struct model *m, const struct service *s, service
 			      &msg->n_extensions);
 }
 
-bool export_has(const json_t *export_to, const char *word)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (export_to, i, one)
-		if (streq(json_string_value(one), word))
-			return true;
-	return false;
-}
-
 bool export_is_public(const json_t *export_to)
 {
-	return json_array_size(export_to) == 0 || export_has(export_to, "*");
+	return json_array_size(export_to) == 0 || json_has_text(export_to, "*");
 }
 
 bool export_is_nowhere(const json_t *export_to)
 {
-	return json_array_size(export_to) == 1 && export_has(export_to, "~");
+	return json_array_size(export_to) == 1 && json_has_text(export_to, "~");
 }
 
 /* The extension of a message that may have one already. */

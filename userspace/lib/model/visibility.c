@@ -3,6 +3,7 @@
  * the mesh lets its namespace say (MeshConfig's serviceEntryVisibility). */
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "model/pack.h"
 #include "source/namespace_selector.h"
@@ -63,8 +64,8 @@ bool service_entry_is_public(const struct model *m, const struct service_entry *
 
 static bool is_exported_home(const json_t *export_to, const char *home)
 {
-	return export_is_public(export_to) || export_has(export_to, ".") ||
-	       export_has(export_to, home);
+	return export_is_public(export_to) || json_has_text(export_to, ".") ||
+	       json_has_text(export_to, home);
 }
 
 bool service_entry_is_hidden(const struct model *m, const struct service_entry *s)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 
 /* Kubernetes gives every namespace this label. */
@@ -30,17 +31,6 @@ static bool pairs_match(const json_t *wanted, const struct object *ns, const cha
 	return true;
 }
 
-static bool is_one_of(const json_t *values, const char *mine)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (values, i, one)
-		if (mine && streq(json_string_value(one), mine))
-			return true;
-	return false;
-}
-
 static bool expression_matches(const json_t *e, const struct object *ns, const char *name)
 {
 	const char *how = json_string_value(json_object_get(e, "operator"));
@@ -51,7 +41,7 @@ static bool expression_matches(const json_t *e, const struct object *ns, const c
 		return mine;
 	if (streq(how, "DoesNotExist"))
 		return !mine;
-	return is_one_of(values, mine) == streq(how, "In");
+	return (mine && json_has_text(values, mine)) == streq(how, "In");
 }
 
 bool namespace_selector_matches(const json_t *selector, const struct object *ns, const char *name)

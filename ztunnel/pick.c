@@ -265,8 +265,7 @@ static const struct endpoint *pick_drawn(const struct wish *wish)
 		const struct endpoint *e = &v->endpoints[i];
 		struct cv_sockaddr at;
 
-		if (e->workload->capacity == 0 || pick_is_named(e->workload) ||
-		    !endpoint_is_usable(wish, e))
+		if (e->workload->capacity == 0 || !endpoint_is_usable(wish, e))
 			continue;
 		at = pick_at(v, e, wish->orig);
 		if (cv_choice_here(&at) == wish->choice->among)

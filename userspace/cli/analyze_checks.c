@@ -88,38 +88,43 @@ static void namespace_contradicts(struct analysis *a, const struct object *ns)
 			     yes, no);
 }
 
+static void label_tell(struct analysis *a, const struct object *o, const char *text)
+{
+	struct subject s;
+
+	findings_add(a->findings, about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
+		     "%s.", text);
+}
+
 /* CUL0002, as precheck has it: a label whose value means nothing. */
 static void label_without_meaning(struct analysis *a, const struct object *o)
 {
-	struct subject s;
 	char text[256];
 
 	for (size_t i = 0; enrol_mistake(o, i, text, sizeof(text)); i++)
-		findings_add(a->findings,
-			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"), "%s.",
-			     text);
+		label_tell(a, o, text);
 }
 
 /* CUL0002: ours that nothing reads, or that says more than it seems to. */
 static void label_of_ours(struct analysis *a, const struct object *o)
 {
 	const char *same_node = object_label(o, "culvert.io/same-node");
-	struct subject s;
+	char text[256];
 
 	if (object_label(o, "culvert.io/shortcut"))
-		findings_add(
-			a->findings, about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
-			"label culvert.io/shortcut has no effect: no connection goes past TCP.");
-	if (same_node && streq(o->kind, "Pod"))
-		findings_add(a->findings,
-			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
-			     "label culvert.io/same-node has no effect here: it is a Namespace's.");
-	else if (same_node && !streq(same_node, "direct") && !streq(same_node, "encrypt"))
-		findings_add(a->findings,
-			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
-			     "label culvert.io/same-node=%s counts as encrypt: direct or encrypt "
-			     "was expected.",
-			     same_node);
+		label_tell(a, o,
+			   "label culvert.io/shortcut has no effect: no connection goes past TCP");
+	if (!same_node)
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "label culvert.io/same-node=%s counts as encrypt: direct or encrypt was "
+		       "expected",
+		       same_node);
+	if (streq(o->kind, "Pod"))
+		label_tell(a, o,
+			   "label culvert.io/same-node has no effect here: it is a Namespace's");
+	else if (!streq(same_node, "direct") && !streq(same_node, "encrypt"))
+		label_tell(a, o, text);
 }
 
 /* IST0103: its namespace is in the mesh, it is not, and did not ask for that. */

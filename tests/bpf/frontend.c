@@ -80,14 +80,10 @@ TEST(direct_by_a_frontend_reaches_every_endpoint)
 /* The stamp of a frontend, as if the refusal were so long ago. */
 static void frontend_age(const char *frontend, unsigned int age_s)
 {
-	struct cv_service_key key = {0};
-	struct cv_sockaddr sa;
+	const struct cv_service_key key = service_key(frontend);
 	struct cv_frontend f;
 	int fd = bpf_map__fd(skel->maps.cv_frontends);
 
-	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
-	key.addr = sa.addr;
-	key.port = sa.port;
 	CHECK_OK(bpf_map_lookup_elem(fd, &key, &f));
 	CHECK(f.refused_s != 0);
 	f.refused_s = (uint16_t)(f.refused_s - age_s);
@@ -163,14 +159,10 @@ static void mixed_begin(const char *frontend, const char *end)
 
 static void check_cast(int family, const char *frontend, const char *end)
 {
+	const struct cv_service_key key = service_key(frontend);
 	int listening, client, taken, here = 0;
-	struct cv_service_key key = {0};
-	struct cv_sockaddr sa;
 
 	mixed_begin(frontend, end);
-	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
-	key.addr = sa.addr;
-	key.port = sa.port;
 	dest_put(skel->maps.cv_services, &key, CV_DEST_MESH);
 	listening = serve(family, end);
 	for (int i = 0; i < TRIES; i++) {

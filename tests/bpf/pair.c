@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pair.h"
+#include "stage.h"
 
 #include <netinet/in.h>
 #include <unistd.h>
@@ -117,12 +118,8 @@ static void frontend_put(const char *frontend, uint32_t count, const char *const
 			 uint32_t weight)
 {
 	struct cv_frontend f = {.count = count, .weight = weight};
-	struct cv_service_key key = {0};
-	struct cv_sockaddr sa;
+	const struct cv_service_key key = service_key(frontend);
 
-	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
-	key.addr = sa.addr;
-	key.port = sa.port;
 	for (uint32_t i = 0; i < count; i++) {
 		CHECK_OK(cv_sockaddr_parse(ends[i], &f.ends[i].to));
 		f.ends[i].weight_end = i + 1;

@@ -293,11 +293,19 @@ static void own_address(const char *address, struct cv_addr *ret)
 	*ret = key.addr;
 }
 
+struct cv_service_key service_key(const char *frontend)
+{
+	struct cv_sockaddr sa;
+
+	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
+	return (struct cv_service_key){.addr = sa.addr, .port = sa.port};
+}
+
 static void mesh_destinations(void)
 {
 	const char *const workloads[] = {MESH4, MESH4_B, MESH6};
 	struct cv_dest dest = {.flags = CV_DEST_MESH, .name = "test/mesh"};
-	struct cv_service_key service = {0};
+	const struct cv_service_key service = service_key(SERVICE);
 	struct cv_sockaddr sa;
 
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++) {
@@ -305,9 +313,6 @@ static void mesh_destinations(void)
 		CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &sa.addr, &dest,
 					     BPF_ANY));
 	}
-	CHECK_OK(cv_sockaddr_parse(SERVICE, &sa));
-	service.addr = sa.addr;
-	service.port = sa.port;
 	CHECK_OK(
 		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &service, &dest, BPF_ANY));
 }

@@ -27,6 +27,8 @@ int stage_load_for(uint64_t host_cookie);
  * pod. */
 void stage_pod(void);
 
+/** service_key() - of a frontend. */
+struct cv_service_key service_key(const char *frontend);
 /** dest_put() - an entry "test/range" of a map of struct cv_dest. */
 void dest_put(const struct bpf_map *map, const void *key, uint32_t flags);
 /** inbound_put() - of a port of an address, until the test ends. @port: host order; 0: all others.

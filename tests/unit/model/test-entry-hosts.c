@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* entry, entry_hosts - hosts as people write them, which DNS takes for one name, and endpoints that
  * are nowhere in a network. */
-#include "tests/unit/model/fixture.h"
+#include "tests/unit/model/entry.h"
 
 #define ENTRY(hosts, more)                                                                         \
 	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: api, "           \
@@ -12,14 +12,6 @@
 #define AT                "{address: 192.0.2.7}"
 #define API               "demo/api.example.com"
 #define ENDPOINT          "Kubernetes/networking.istio.io/ServiceEntry/demo/api/"
-
-static Istio__Workload__Workload *workload_of(struct fixture *f, const char *uid)
-{
-	Istio__Workload__Address *a =
-		fixture_get(f, XDS_ADDRESS, uid, &istio__workload__address__descriptor);
-
-	return a ? a->workload : NULL;
-}
 
 static void a_host_is_the_name_that_dns_compares(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pack_entry - what metrics call the workloads of ServiceEntries and WorkloadEntries. */
-#include "tests/unit/model/fixture.h"
+#include "tests/unit/model/entry.h"
 
 #define WORKLOAD(meta, spec)                                                                       \
 	"apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: vm, "           \
@@ -13,15 +13,6 @@
 	"endpoints: [{address: 192.0.2.7}, {address: x.y}]}\n"
 #define ENDPOINT "Kubernetes/networking.istio.io/ServiceEntry/demo/api/"
 #define VM       "Kubernetes/networking.istio.io/WorkloadEntry/demo/vm"
-
-static Istio__Workload__Workload *workload_of(struct fixture *f, const char *uid)
-{
-	Istio__Workload__Address *a =
-		fixture_get(f, XDS_ADDRESS, uid, &istio__workload__address__descriptor);
-
-	assert_non_null(a);
-	return a->workload;
-}
 
 static void a_workload_entrys_labels_name_it(void **state)
 {

@@ -2,7 +2,7 @@
 /* entry, pack_entry - ServiceEntries and WorkloadEntries: hosts, addresses, endpoints, and who
  * has a name that two claim. */
 #include "net/addr.h"
-#include "tests/unit/model/fixture.h"
+#include "tests/unit/model/entry.h"
 #include "userspace/lib/xds/node.pb-c.h"
 
 #define ENTRY(ns, name, spec)                                                                      \
@@ -15,14 +15,6 @@
 #define API_PORT "ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}]"
 #define API_AT   "Kubernetes/networking.istio.io/ServiceEntry/demo/api/192.0.2.7"
 #define VM       "Kubernetes/networking.istio.io/WorkloadEntry/demo/vm"
-
-static Istio__Workload__Workload *workload_of(struct fixture *f, const char *uid)
-{
-	Istio__Workload__Address *a =
-		fixture_get(f, XDS_ADDRESS, uid, &istio__workload__address__descriptor);
-
-	return a ? a->workload : NULL;
-}
 
 static const char *address_of(const Istio__Workload__Service *s, size_t i)
 {
